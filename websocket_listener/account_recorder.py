@@ -152,8 +152,8 @@ class AccountRecorder:
             too_late=self._too_late,
         )
         corporate = CorporateActions(account, self._gateway, shared.pool, shared.grouped)
-        others = OtherCategories(self.feed, self._gateway, shared.pool, lease.only_holder)
-        self.backfill.follow_ups += [corporate.settle, others.settle]
+        self._others = OtherCategories(self.feed, self._gateway, shared.pool, lease.only_holder)
+        self.backfill.follow_ups.append(corporate.settle)
         self.auditor = self._make_auditor(held_before=held_before)
         self.stream = Stream(
             f"private {self._bot}",
@@ -252,6 +252,7 @@ class AccountRecorder:
             tasks.create_task(self._meanings.run())
             tasks.create_task(self.stream.run())
             tasks.create_task(self.auditor.run())
+            tasks.create_task(self._others.run())
             # An audit that began before the stream was live proves nothing about what came in between, so that a second one would
             # have to follow at once: the first begins when the stream is live, or without it when that takes long.
             with suppress(TimeoutError):

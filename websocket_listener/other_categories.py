@@ -4,6 +4,7 @@ No bot trades them. Pushed ones are stored as they come; a list per category is 
 watermark. What was traded more than a week before the first start is not read.
 """
 
+import asyncio
 import time
 
 import asyncpg
@@ -12,12 +13,13 @@ from alpha.bybit.client import Gateway
 from alpha.bybit.errors import NotSupported, Refused
 from alpha.bybit.rate_limiter import Priority
 from alpha.clock import wall_ms
-from alpha.errors import Rejected
+from alpha.errors import AlphaError, Rejected
+from alpha.lease import LeaseLost
 from alpha.logs import logger
 from alpha.model.execution import Execution
 from alpha.model.fill_order import oldest_first
 from alpha.model.timestamp import at, ms_of
-from alpha.postgres.database import Pool
+from alpha.postgres.database import POSTGRES_ERRORS, Pool
 from alpha.postgres.fills import insert_fills
 from alpha.postgres.sql import queries
 from websocket_listener.dispatcher import Dispatcher
@@ -32,6 +34,8 @@ CATEGORIES = ("inverse", "option", "spot")
 _FIRST_MS = 7 * 86_400_000 - 60_000
 _OVERLAP_MS = 120_000
 _EVERY_S = 3_600.0
+#: What was pushed, and what could not be read, is looked at so often.
+_BEAT_S = 30.0
 
 
 class OtherCategories:
@@ -46,6 +50,19 @@ class OtherCategories:
         self._refused: set[str] = set()
         self._noted: list[str] = []
         self._pushed = 0
+
+    async def run(self) -> None:
+        """Read on a beat until cancelled, beside the audits: these lists wait behind every back-fill, and synced says nothing
+        about them. Raises LeaseLost when another listener has the account."""
+        while True:
+            try:
+                await self.settle()
+            except LeaseLost:
+                raise
+            except (AlphaError, *POSTGRES_ERRORS) as fault:
+                why = f"{type(fault).__name__}: {fault}"[:200]
+                log.info("categories_not_read", bot=self._feed.account.bot_id, why=why)
+            await asyncio.sleep(_BEAT_S)
 
     async def settle(self) -> None:
         """Read when it is time, and say what there is. Raises the gateway's passing errors and asyncpg's."""
