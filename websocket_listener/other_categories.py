@@ -35,7 +35,7 @@ _FIRST_MS = 7 * 86_400_000 - 60_000
 _OVERLAP_MS = 120_000
 _EVERY_S = 3_600.0
 #: What was pushed, and what could not be read, is looked at so often.
-_BEAT_S = 30.0
+_BEAT_S = 10.0
 
 
 class OtherCategories:
