@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -64,17 +63,18 @@ WHERE account_id = $1 AND category = 'linear' AND status NOT IN {_TERMINAL} ORDE
 
 
 async def upsert_orders(connection: Connection, rows: Iterable[OrderRow]) -> None:
-    """Store the last known state of each order. Several states of one order may come in one batch, in any order; each
-    level between which a stop moved is stored on the way, for `trading.stop_levels`."""
+    """Store the last known state of each order. Several states of one order may come in one batch, in any order; the
+    first state at each level of a stop is stored on the way, for `trading.stop_levels`."""
     states: dict[tuple[int, str], list[OrderRow]] = {}
     for row in rows:
         states.setdefault((row.account_id, row.order_id), []).append(row)
     for of_order in states.values():
-        if len(of_order) > 1:
-            of_order.sort(key=_age)
-            for row, following in pairwise(of_order):
-                if row.trigger_price and row.trigger_price != following.trigger_price:
-                    await connection.execute(_UPSERT_ORDERS, _encode([row]).decode())
+        of_order.sort(key=_age)
+        level = None
+        for row in of_order[:-1]:
+            if row.trigger_price and row.trigger_price != level:
+                level = row.trigger_price
+                await connection.execute(_UPSERT_ORDERS, _encode([row]).decode())
     if states:
         await connection.execute(_UPSERT_ORDERS, _encode([of_order[-1] for of_order in states.values()]).decode())
 

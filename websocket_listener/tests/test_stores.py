@@ -318,10 +318,9 @@ async def test_a_terminal_order_is_not_overwritten_by_a_late_message(wired: Wire
 
 def stop_state(after_ms: int, trigger: str, **changes: object) -> Order:
     """A stop loss that waits at this trigger, so many ms after it was made."""
-    return order(
-        orderId="stop-1", side="Sell", orderType="Market", stopOrderType="StopLoss", orderStatus="Untriggered",
-        triggerPrice=trigger, updatedTime=str(START_MS + after_ms), **changes,
-    )  # fmt: skip
+    states = {"orderStatus": "Untriggered", "triggerPrice": trigger, "updatedTime": str(START_MS + after_ms)}
+    kind = {"orderId": "stop-1", "side": "Sell", "orderType": "Market", "stopOrderType": "StopLoss"}
+    return order(**{**kind, **states, **changes})
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "in one batch, out of order"])
