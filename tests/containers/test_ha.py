@@ -18,7 +18,7 @@ STORES = (
 RESTORE = "alpha_ha_test_restore"
 
 
-def _run(*words: str, timeout_s: float = 60) -> str:
+def quietly(*words: str, timeout_s: float = 60) -> str:
     """Run a command; returns its output, "" when it fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout_s)
@@ -31,13 +31,13 @@ def sql(text: str, database: str = "trading_db") -> str:
     """One value through the pooler; "" while nobody leads."""
     variables = ("-e", f"PGPASSWORD={PASSWORD}", "-e", "PGCONNECT_TIMEOUT=2")
     client = ("timeout", "4", "psql", "-h", "127.0.0.1", "-p", "6432", "-U", "trading_user", "-d", database)
-    return _run("docker", "exec", *variables, "trading_pgbouncer", *client, "-Atqc", text)
+    return quietly("docker", "exec", *variables, "trading_pgbouncer", *client, "-Atqc", text)
 
 
 def members() -> dict[str, str]:
     """Patroni's members and their roles, those that run."""
     for node in ("trading_patroni1", "trading_patroni2"):
-        said = _run("docker", "exec", node, "patronictl", "-c", "/tmp/patroni.yml", "list", "-f", "json")
+        said = quietly("docker", "exec", node, "patronictl", "-c", "/tmp/patroni.yml", "list", "-f", "json")
         if said:
             rows = json.loads(said)
             return {row["Member"]: row["Role"] for row in rows if row["State"] in {"running", "streaming"}}
@@ -47,7 +47,7 @@ def members() -> dict[str, str]:
 def redis_leader() -> str:
     """The Redis that the Sentinels name."""
     asked = ("redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "alpha")
-    return _run("docker", "exec", "trading_sentinel1", *asked).partition("\n")[0]
+    return quietly("docker", "exec", "trading_sentinel1", *asked).partition("\n")[0]
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def stores() -> Iterator[Compose]:
             sql("CREATE TABLE public.drill (n int PRIMARY KEY)")
             yield compose
         finally:
-            _run("docker", "rm", "-f", RESTORE)
+            quietly("docker", "rm", "-f", RESTORE)
             compose.remove()
-            _run("docker", "volume", "rm", RESTORE)
+            quietly("docker", "volume", "rm", RESTORE)
 
 
 def test_those_who_only_read_are_served_by_a_standby(stores: Compose) -> None:
@@ -92,16 +92,16 @@ def test_a_restore_to_a_moment_has_exactly_what_was_there(stores: Compose) -> No
         return sql("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver") >= segment
 
     wait_for(archived, lambda: "the archive to have the moment", 90)
-    _run("docker", "volume", "create", RESTORE)
+    quietly("docker", "volume", "create", RESTORE)
     stores("run", "-d", "--no-deps", "--name", RESTORE, "-v", f"{RESTORE}:/restore", "patroni1", "restore", moment)
     ask = ("psql", "-h", "/tmp", "-U", "trading_user", "-d", "trading_db", "-Atqc")
 
     def restored() -> bool:
-        return _run("docker", "exec", RESTORE, *ask, "SELECT pg_is_in_recovery()") == "f"
+        return quietly("docker", "exec", RESTORE, *ask, "SELECT pg_is_in_recovery()") == "f"
 
-    wait_for(restored, lambda: f"the restored copy: {_run('docker', 'logs', RESTORE)[-1000:]}", 120)
+    wait_for(restored, lambda: f"the restored copy: {quietly('docker', 'logs', RESTORE)[-1000:]}", 120)
     assert (
-        _run("docker", "exec", RESTORE, *ask, "SELECT string_agg(n::text, ',' ORDER BY n) FROM public.drill")
+        quietly("docker", "exec", RESTORE, *ask, "SELECT string_agg(n::text, ',' ORDER BY n) FROM public.drill")
         == "1,2,3,4,5"
     )
 
@@ -114,7 +114,7 @@ def test_a_lost_leader_is_replaced_and_no_acknowledged_row_is_missing(stores: Co
     while time.monotonic() < end_s:
         if acknowledged == 5 and not killed:
             killed = True
-            _run("docker", "kill", f"trading_{leader}")
+            quietly("docker", "kill", f"trading_{leader}")
         if sql(f"INSERT INTO public.drill VALUES ({number}) ON CONFLICT (n) DO UPDATE SET n = excluded.n RETURNING n"):
             acknowledged, number = acknowledged + 1, number + 1
             longest_s, last_s = max(longest_s, time.monotonic() - last_s), time.monotonic()
@@ -122,7 +122,7 @@ def test_a_lost_leader_is_replaced_and_no_acknowledged_row_is_missing(stores: Co
     assert acknowledged > 5
     assert longest_s <= 60
     assert sql("SELECT count(*) FROM public.drill WHERE n >= 100") == str(acknowledged)
-    _run("docker", "start", f"trading_{leader}")
+    quietly("docker", "start", f"trading_{leader}")
     wait_for(lambda: members().get(leader) == "Sync Standby", lambda: f"the old leader to follow: {members()}", 120)
 
 
@@ -130,13 +130,13 @@ def test_a_lost_redis_is_replaced(stores: Compose) -> None:
     before = redis_leader()
     assert before == "redis"
     began_s = time.monotonic()
-    _run("docker", "kill", "trading_redis")
+    quietly("docker", "kill", "trading_redis")
     wait_for(lambda: redis_leader() not in {"", before}, lambda: "another leader", 40)
     measured(f"leader of Redis killed: another one after {time.monotonic() - began_s:.1f} s")
-    _run("docker", "start", "trading_redis")
+    quietly("docker", "start", "trading_redis")
 
     def follows() -> bool:
-        said = _run("docker", "exec", "trading_redis", "redis-cli", "info", "replication")
+        said = quietly("docker", "exec", "trading_redis", "redis-cli", "info", "replication")
         return "role:slave" in said and "master_link_status:up" in said
 
     wait_for(follows, lambda: "the old leader to follow", 60)
