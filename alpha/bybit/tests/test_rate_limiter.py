@@ -194,6 +194,7 @@ async def test_a_ban_stops_every_process_for_ten_minutes(redis_links: RedisClien
     clock = HandClock()
     one, two = _throttle(redis_links.shared, clock), _throttle(redis_links.shared, clock)
     await one.ban()
+    assert 599_000 < await redis_links.shared.pttl("throttle:ban") <= 600_000
     for throttle in (one, two):
         with pytest.raises(AddressBanned) as caught:
             await throttle.acquire("other", KLINE, Priority.EXIT)
