@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, share
 from alpha.clock import wall_ms
 from alpha.live_state.connect import RedisClients
 from tests.support.world import Simulator, until
@@ -82,3 +83,26 @@ async def test_they_are_recorded_outside_every_figure_and_said_once(
     assert [(row["category"], row["symbol"]) for row in trips] == [("linear", "ETHUSDT")]
     ledger = (await exchange.account(f"key-{NUMBER}"))["wallet_balance"]
     assert trips[0]["net"] == Decimal(ledger) - 100_000
+
+
+async def test_an_account_is_synced_while_back_fills_take_all_they_can_get(
+    exchange: Simulator, listener: ListenerMaker, links: RedisClients
+) -> None:
+    """These lists wait behind every back-fill of the address, for hours if it must be; whether an account is synced does not."""
+    process = listener({"SHORTSELLER": "key-17"})
+    await synced(links)
+    process.kill()
+    calls = [f"a back-fill {number}" for number in range(share(IP_PER_SECOND, Priority.BACKFILL))]
+    redis: Any = links.shared
+
+    async def take_the_budget() -> None:
+        while True:
+            await redis.zadd("throttle:ip", dict.fromkeys(calls, wall_ms()))
+            await asyncio.sleep(0.1)
+
+    taking = asyncio.create_task(take_the_budget())
+    try:
+        listener({"SHORTSELLER": "key-17"})
+        await synced(links, since_ms=wall_ms())
+    finally:
+        taking.cancel()
