@@ -233,12 +233,14 @@ FREQTRADE = (
 
 
 async def test_what_a_user_of_freqtrade_is_told_to_send_is_answered(centre: Centre) -> None:
-    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", _COMING_FROM_FREQTRADE.partition("## FreqUI")[0], re.MULTILINE)[1:]
+    commands, _, pages = _COMING_FROM_FREQTRADE.partition("## FreqUI")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", commands, re.MULTILINE)[1:]
     left = {name for theirs, _ in rows for name in re.findall(r"`/([a-z_ ]+)`", theirs)}
     assert set(FREQTRADE) <= left, "every command has its row"
     assert all("`/" in ours or ours.startswith(("no: ", "no need: ", "the same")) for _, ours in rows)
     told = {name for _, ours in rows for name in re.findall(r"`/([a-z_]+)", ours)}
     told |= {name for theirs, ours in rows if ours == "the same" for name in re.findall(r"`/([a-z_]+)", theirs)}
+    told |= set(re.findall(r"`/([a-z_]+)", pages))
     assert len(told) >= 30
     for name in sorted(told):
         before = len(centre.api.said)

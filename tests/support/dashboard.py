@@ -5,8 +5,8 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 from aiohttp import web
@@ -158,11 +158,12 @@ async def steering_desk(
 ) -> AsyncIterator[Desk]:
     """A dashboard over this database and Redis. `centre` makes the links, as the command centre does."""
     settings = dashboard_settings(database, links, **more)
+    zone = ZoneInfo(settings.alpha_timezone)
     reading = Operations(
-        centre.registry, links, History(settings, "test"), NoControl(), UTC, wall_ms=wall_ms, settings=settings
+        centre.registry, links, History(settings, "test"), NoControl(), zone, wall_ms=wall_ms, settings=settings
     )
     own = History(settings.steering_database(), "test steering")
-    steering = Operations(centre.registry, links, own, GuardControl(links), UTC, wall_ms=wall_ms, settings=settings)
+    steering = Operations(centre.registry, links, own, GuardControl(links), zone, wall_ms=wall_ms, settings=settings)
     dashboard = Dashboard(settings, reading, steering if settings.dashboard_steering else None)
     looking = asyncio.create_task(dashboard.keep_looking())
     runner = web.AppRunner(dashboard.app(), access_log=None, shutdown_timeout=0.1)
