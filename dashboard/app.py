@@ -23,7 +23,7 @@ from bot_control.no_control import NoControl
 from dashboard import chart_data, figures, front, log_files, scripts, sweeps, tables, views
 from dashboard.asked import PARAMETERS, Asked, read, require_known
 from dashboard.gate import HEADERS, Gate, role
-from dashboard.login import Login
+from dashboard.login import DAMAGED, Login
 from dashboard.settings import DashboardSettings
 from dashboard.shell import STUDIES, ZONE, page
 from dashboard.steering import Steering
@@ -134,7 +134,7 @@ class Dashboard:
         except AlphaError as fault:
             return self._fault(request, str(fault), 503)
         except web.RequestPayloadError:
-            return self._fault(request, "The body of the request is damaged. Send the form again.", 400)
+            return self._fault(request, DAMAGED, 400)
         except web.HTTPNotFound as fault:
             text = fault.text or ""
             known = f"There is no page {request.path[:100]!r}. The menu has all." if "404" in text else text

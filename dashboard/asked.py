@@ -80,6 +80,14 @@ def require_known(query: Iterable[str], known: tuple[str, ...]) -> None:
         given.add(name)
 
 
+def read_bot(registry: Registry, named: str) -> Bot:
+    """The bot of this name. Rejected if there is none, or several in a container of this name."""
+    try:
+        return registry.find(named)
+    except Misconfigured as fault:
+        raise Rejected(str(fault)) from None
+
+
 def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str = DEFAULT_RANGE) -> Asked:
     """Read a request's query. Rejected, in one sentence, for what cannot be meant."""
 
@@ -90,10 +98,7 @@ def read(registry: Registry, path: str, query: Mapping[str, str], *, span: str =
         return value.strip()
 
     named = text("bot")
-    try:
-        bot = registry.find(named) if named else None
-    except Misconfigured:
-        raise Rejected(f"There is no bot {named!r}.") from None
+    bot = read_bot(registry, named) if named else None
     page = text("page") or "0"
     if not (page.isascii() and page.isdecimal() and len(page) < 5):
         raise Rejected(f"The page must be a number, got {page!r}.")

@@ -23,6 +23,7 @@ from operations.storable import storable
 
 log = logger(__name__)
 _MOST_CODE = 100
+DAMAGED = "The body of the request is damaged. Send the form again."
 _GONE = (
     "<section><h1>This link opens nothing</h1><p>It was used, is older than five minutes, or is incomplete. "
     "Send <b>/dashboard</b> to the command centre's bot for another one.</p></section>"
@@ -61,8 +62,7 @@ class Login:
         if not self._gate.same_origin(request):
             await self._gate.failed(request, "a login from another site")
             raise web.HTTPForbidden(text="This form was not sent by the dashboard.\n", headers=gate.HEADERS)
-        form = await request.post()
-        code = str(form.get("code", ""))[:_MOST_CODE]
+        code = (await _fields(request)).get("code", "")[:_MOST_CODE]
         address, agent = request.remote or "unknown", request.headers.get("User-Agent", "")
         opened = await dashboard_access.open_session(self._steering, code, address, agent, self._settings.session_life)
         if opened is None:
@@ -145,11 +145,24 @@ async def require_form(door: Gate, request: web.Request) -> tuple[Session, dict[
         raise web.HTTPForbidden(
             text="This needs a login: send /dashboard to the command centre's bot.\n", headers=gate.HEADERS
         )
-    form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    form = await _fields(request)
     if not door.same_origin(request) or not gate.same(form.get("csrf", ""), gate.csrf(request)):
         await door.failed(request, "a form that no page of this session sent")
         raise web.HTTPForbidden(text="This form was not sent by your page. Reload it.\n", headers=gate.HEADERS)
     return own, form
+
+
+async def _fields(request: web.Request) -> dict[str, str]:
+    """The fields of a form. Rejected for a body that is no form, and for a field that is given twice: which one is meant?"""
+    try:
+        sent = await request.post()
+    except (ValueError, LookupError, RuntimeError):
+        # no text of its character set, parts without a name or an end, an encoding that nobody knows
+        raise Rejected(DAMAGED) from None
+    twice = next((name for name in sent if len(sent.getall(name)) > 1), None)
+    if twice is not None:
+        raise Rejected(f"The field {storable(twice)!r:.62} is given twice. Reload the page and send the form again.")
+    return {name: value for name, value in sent.items() if isinstance(value, str)}
 
 
 def _attempt(session: Session, name: str, arguments: dict[str, str]) -> Attempt:

@@ -13,6 +13,7 @@ from alpha.errors import AlphaError, Rejected
 from alpha.logs import logger
 from alpha.postgres.sql import queries
 from dashboard import gate
+from dashboard.asked import read_bot
 from dashboard.gate import Gate
 from dashboard.login import require_form
 from dashboard.runs import Run, Runs
@@ -82,7 +83,7 @@ class Steering:
         if own is None or own.role < Role.OPERATOR:
             raise web.HTTPForbidden(text=_needs(Role.OPERATOR), headers=gate.HEADERS)
         named = storable(request.query.get("bot", ""), 60)
-        bot = self._reading.registry.find(named) if named else None
+        bot = read_bot(self._reading.registry, named) if named else None
         body = await steering_page(self._reading, bot, gate.csrf(request))
         return page(request, body, here="steer")
 

@@ -22,7 +22,9 @@ _NUMBER = re.compile(r"[0-9]{1,6}|[0-9]{1,3}(,[0-9]{3})+")
 _TRADE = re.compile(r"[0-9a-f]{10}|[1-9][0-9]{0,2}")
 #: A command of two words and its name: `/model promote x` is `/model_promote x`.
 _TWO_WORDS = re.compile(r"/?model(?P<at>@\S+)?\s+(?P<verb>promote|retire)(?=\s|$)", re.IGNORECASE)
-_PRICE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,10})?")
+#: A comma apart from the thousands is somebody's decimal point: 96000,5 is not 960005.
+_PRICE = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(,[0-9]{3}){1,2})(\.[0-9]{1,10})?")
+_PERCENT = re.compile("[1-9][0-9]?|100")
 #: As Bybit makes them.
 _ORDER = re.compile(r"[A-Za-z0-9-]{4,60}")
 _PERIOD = re.compile(r"\d|today|yesterday|week|month|year|all|ever")
@@ -89,6 +91,9 @@ def read_words(registry: Registry, command: str, usage: str, example: str, words
         names = [part.strip("<>[]") for part in usage.split()]
         if "bot" in names and "bot" not in found:
             raise Rejected(f"There is no bot {brief(left[0])}. Bots: {_bots(registry)}. Example: {example}")
+        wanted = [_said(name, registry) for name in names if name not in found]
+        if wanted:
+            raise Rejected(f"{brief(left[0])} is not {' or '.join(wanted)}. Example: {example}")
         raise Rejected(f"/{command} does not understand {brief(left[0])}. Example: {example}")
     if found.get("bot") is not None:
         found["word"] = registry.word_of(found["bot"])
@@ -115,11 +120,11 @@ def _read(name: str, word: str, registry: Registry) -> Bot | Decimal | str | int
         except Misconfigured:
             return None
     if name == "price":
-        shown = word.replace(",", "")
-        return Decimal(shown) if _PRICE.fullmatch(shown) else None
+        price = Decimal(word.replace(",", "")) if _PRICE.fullmatch(word) else None
+        return price or None
     if name == "percent":
         share = word.removesuffix("%")
-        return int(share) if share.isascii() and share.isdecimal() and 0 < int(share[:4]) <= 100 else None
+        return int(share) if _PERCENT.fullmatch(share) else None
     if name == "order":
         return word if _ORDER.fullmatch(word) else None
     if name == "trade":

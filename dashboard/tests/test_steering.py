@@ -139,6 +139,40 @@ async def test_nothing_is_steered_without_the_page_s_own_form(desk: Desk, redis_
     assert await control_commands(redis_links) == []
 
 
+_PART = b'--x\r\nContent-Disposition: form-data; name="csrf"\r\n'
+_FORM, _PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (_FORM, b"\xff\xfe\x00"), (f"{_FORM}; charset=nope", b"do=panic"), ("multipart/form-data", b"x"), (_PARTS, b"x"),
+        (_PARTS, b"--x\r\n\r\nno name\r\n--x--\r\n"),
+        (_PARTS, _PART + b"Content-Transfer-Encoding: nope\r\n\r\nx\r\n--x--\r\n"),
+        (_PARTS, _PART + b"Content-Type: text/plain; charset=nope\r\n\r\nx\r\n--x--\r\n"),
+        (_PARTS, _PART + b"Content-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\nx\r\n--y--\r\n--x--\r\n"),
+    ],
+)  # fmt: skip
+async def test_a_body_that_is_no_form_is_refused_in_a_sentence(desk: Desk, kind: str, body: bytes) -> None:
+    async with desk.person(OPERATOR) as operator:
+        for path in FORMS:
+            answer = await operator.post(path, {}, content=body, headers={"Content-Type": kind})
+            assert (answer.status_code, "Send the form again." in answer.text) == (400, True), (path, answer.text)
+
+
+async def test_a_field_that_is_given_twice_is_refused_and_so_is_a_bot_that_is_none(desk: Desk) -> None:
+    async with desk.person(OPERATOR) as operator:
+        csrf = await operator.csrf()
+        form = {"Content-Type": _FORM}
+        for body in (f"csrf={csrf}&do=panic&do=pause lxalgo", f"csrf=x&csrf={csrf}&do=panic"):
+            answer = await operator.post("/steer/ask", {}, content=body, headers=form)
+            assert (answer.status_code, "is given twice" in answer.text) == (400, True), answer.text
+        answer = await operator.get("/steer?bot=nobody")
+        assert answer.status_code == 400
+        assert "The bots are: shortseller, lxalgo, momentum." in answer.text
+    assert [row for row in await desk.audit() if row[2] != "login"] == []
+
+
 async def test_a_confirmation_is_for_one_session_once_within_a_minute(
     house_database: DatabaseSettings, redis_links: RedisClients, platform: Operations, supervisor: Supervisor
 ) -> None:

@@ -124,6 +124,28 @@ def test_words_come_in_any_order_and_have_one_spelling(
     assert _read(registry, command, list(args.words)) == args
 
 
+@pytest.mark.parametrize(
+    ("word", "price"),
+    [("96000.5", "96000.5"), ("96,000.5", "96000.5"), ("1,000,000", "1000000"), ("0.00001", "0.00001"),
+     ("96000,5", None), ("96.000,5", None), ("1,0", None), ("0", None), ("0.0", None), ("-5", None), ("1e3", None), ("٥", None)],
+)  # fmt: skip
+def test_a_comma_is_never_a_decimal_point_and_no_price_is_zero(
+    registry: Registry, word: str, price: str | None
+) -> None:
+    words = ["lxalgo", "BTCUSDT", word]
+    if price is None:
+        assert f"{word!r} is not a price such as 96000.5" in _fault(registry, "movestop", words)
+    else:
+        assert _read(registry, "movestop", words).price == Decimal(price)
+
+
+@pytest.mark.parametrize("word", ["0", "101", "00500", "050", "1000", "-1", "50.5", "٥٠", "%"])
+def test_a_share_is_a_whole_number_from_1_to_100_and_a_wrong_one_is_told_so(registry: Registry, word: str) -> None:
+    assert _read(registry, "close", ["lxalgo", "BTCUSDT", "50%"]).percent == 50
+    said = _fault(registry, "close", ["lxalgo", "BTCUSDT", word])
+    assert said == f"{word!r} is not a share in per cent, 1 to 100. Example: /close lxalgo BTCUSDT 50"
+
+
 def test_a_message_never_repeats_a_long_word_or_a_control_character(registry: Registry) -> None:
     for word in ("x" * 5_000, "\x00\x1b[2J", "\ud800", "7" * 5_000):
         for command in BY_NAME:

@@ -48,7 +48,7 @@ class Person:
 
     async def post(self, path: str, form: dict[str, str], **more: Any) -> httpx.Response:
         """POST a form."""
-        return await self._send("POST", path, data=form, **more)
+        return await self._send("POST", path, **({"data": form} if form else {}), **more)
 
     async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = dict(more.pop("headers", {}))
