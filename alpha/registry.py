@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.services import INFRASTRUCTURE, OTHER, SERVICES
 
 SHARED_DB = 15
@@ -112,7 +112,7 @@ class Registry:
             if wanted == _addressed(container):
                 ids = ", ".join(each.id for each in bots[:_MOST_NAMED])
                 raise Misconfigured(f"The container {container} runs {len(bots)} bots: {ids}. Name one of them.")
-        raise Misconfigured(f"There is no bot called {name!r}. The bots are: {self.choices}.")
+        raise Misconfigured(f"There is no bot called {shown(name)}. The bots are: {self.choices}.")
 
     def by_tag(self, tag: str) -> Bot | None:
         """The bot whose order ids start with `tag`, or None."""

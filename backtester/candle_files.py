@@ -3,10 +3,11 @@
 Beside the candles may lie `SYMBOL.funding.parquet` (`time_ms,rate`) and `instruments-info.json` (rows as Bybit sends them).
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from alpha.errors import Misconfigured
+from alpha.errors import Misconfigured, shown
 from alpha.strategy.bars import Bars
 from backtester.candle_cache import cached, content_name, keep
 from backtester.candles import COLUMNS, between, column, end_ms, first_ms, longest, moment
@@ -16,6 +17,8 @@ from backtester.parts import named
 from exchange_simulator.candle_files import CandleFault, candle_files, read_candles
 
 FUNDING_SUFFIX = ".funding.parquet"
+#: A symbol as it is; anything else is quoted in a message.
+_NAME = re.compile("[A-Z0-9-]{1,40}")
 
 
 def symbols_of(folder: Path) -> list[str]:
@@ -40,7 +43,8 @@ def read_folder(
     """
     files = _files(folder)
     if missing := sorted(set(symbols) - set(files)):
-        raise Misconfigured(f"{folder} has no candles of {', '.join(missing)}; it has {', '.join(sorted(files))}.")
+        lacking = ", ".join(name if _NAME.fullmatch(name) else shown(name) for name in missing)
+        raise Misconfigured(f"{folder} has no candles of {lacking}; it has {', '.join(sorted(files))}.")
     read = {
         symbol: read_file(files[symbol], symbol, from_ms=from_ms, to_ms=to_ms, gaps=left_out is not None)
         for symbol in sorted(symbols or files)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alpha.errors import Misconfigured
+from alpha.model.money import is_usual
 from alpha.model.timestamp import ms_of
 from alpha.registry import load_registry
 from alpha.strategy.bars import Bars
@@ -138,6 +139,8 @@ def look_ahead(request: Request, *, bars: int, seed: int) -> list[Finding]:
 
 #: More than any account holds; beyond it quantities and percentages lose their digits.
 MOST_CASH = Decimal(1_000_000_000_000)
+#: A number of an option is zero, or this at least.
+FINEST = Decimal("1e-12")
 
 
 def _fresh(ready: Prepared) -> Strategy[Any, Any]:
@@ -303,7 +306,9 @@ def amount(text: str, option: str, most: Decimal | None = None) -> Decimal:
     except InvalidOperation:
         comma = " Write it without commas, with a point before decimals." if "," in text else ""
         raise Misconfigured(f"{option} must be a number, got {text!r}.{comma}") from None
-    if not value.is_finite() or value < 0 or (most is not None and value > most):
+    if value.is_finite() and 0 < value < FINEST:
+        raise Misconfigured(f"{option} must be zero or at least {FINEST:f}, not {text[:60]}.")
+    if not is_usual(value) or value < 0 or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most:,}"
         raise Misconfigured(f"{option} must be a number not below zero{limit}, not {text[:60]}.")
     return value
@@ -325,7 +330,7 @@ def _costs(request: Request, known: Mapping[str, Bars], cash: Decimal) -> Costs:
 
 
 def _share(text: str, option: str) -> Decimal:
-    value = amount(text, option)
+    value = amount(text, option, most=Decimal(1_000_000))
     if value >= Decimal("0.1"):
         raise Misconfigured(f"{option} {text} would be {value * 100:f} % of the value: 0.00055 is 0.055 %.")
     return value
@@ -339,8 +344,8 @@ def _rate(text: str) -> Decimal | None:
         value = Decimal(text)
     except InvalidOperation:
         raise Misconfigured(f"--funding {text!r} must be a rate such as 0.0001, or the word recorded.") from None
-    if not value.is_finite() or abs(value) > Decimal("0.02"):
-        raise Misconfigured(f"--funding {text} is not a rate per 8 hours (example: 0.0001 for 0.01 %).")
+    if not is_usual(value) or abs(value) > Decimal("0.02"):
+        raise Misconfigured(f"--funding {text[:60]} is not a rate per 8 hours (example: 0.0001 for 0.01 %).")
     return value
 
 

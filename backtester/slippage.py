@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from alpha.errors import Misconfigured
+from alpha.model.money import is_usual
 from alpha.strategy.bars import Bars
 
 MODEL = "model"
@@ -35,8 +36,10 @@ def read_slippage(path: Path) -> dict[str, Decimal]:
                     value = Decimal(str(row["bps"]).strip())
                 except InvalidOperation:
                     raise Misconfigured(f"{path} line {number}: bps must be a number, found {row['bps']!r}.") from None
-                if not value.is_finite() or abs(value) > _MOST:
-                    raise Misconfigured(f"{path} line {number}: bps must be at most {_MOST}, found {value}.")
+                if not is_usual(value) or abs(value) > _MOST:
+                    raise Misconfigured(
+                        f"{path} line {number}: bps must be at most {_MOST}, found {row['bps'][:60]!r}."
+                    )
                 # Orders that were filled better than decided are luck, not a rule.
                 found[str(row["symbol"]).strip().upper()] = max(value, Decimal(0)).quantize(_PLACES)
     except (OSError, UnicodeDecodeError) as fault:

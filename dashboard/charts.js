@@ -231,7 +231,11 @@ async function fetched(url, tries = 3) {
     return fetched(url, tries - 1)
   }
 }
+// How often a box was begun to be drawn: a theme that changes while the data are on their way begins it anew.
+const begun = new WeakMap()
 async function draw(box) {
+  const turn = (begun.get(box) || 0) + 1
+  begun.set(box, turn)
   try {
     // kept, so that a change of the theme draws at once
     let data = kept.get(box)
@@ -241,11 +245,12 @@ async function draw(box) {
       data = await answer.json()
       if (!answer.ok) throw new Error(data.error)
     }
+    if (begun.get(box) !== turn) return
     kept.set(box, data)
     kinds[box.dataset.chart](box, data)
     box.dataset.drawn = 'yes'
   } catch (fault) {
-    say(box, 'The chart cannot be drawn: ' + fault.message)
+    if (begun.get(box) === turn) say(box, 'The chart cannot be drawn: ' + fault.message)
   }
 }
 document.querySelectorAll('[data-chart]').forEach(draw)

@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from alpha.config.env_file import invisible
 from alpha.errors import Misconfigured, inside, shown
+from alpha.model.money import usual_or_refused
 
 #: Where containers find their secrets, one file each, named like the variable in lower case.
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -95,7 +96,7 @@ class Settings(BaseSettings):
         """Refuse invisible characters in a pasted secret here; a later refusal would blame something else."""
         if isinstance(value, SecretStr) and (hidden := invisible(value.get_secret_value())) is not None:
             raise ValueError(f"holds an invisible character ({hidden}). Paste it again, or type it")
-        return value
+        return usual_or_refused(value)
 
     @classmethod
     def settings_customise_sources(

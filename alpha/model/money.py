@@ -6,6 +6,8 @@ from alpha.errors import Rejected
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
+#: No amount, price or share that a person means is further from one than this power of ten.
+MOST_POWER = 20
 
 
 def amount(text: object, name: str) -> Decimal:
@@ -35,6 +37,22 @@ def amount_or_none(text: object, name: str) -> Decimal | None:
 def amount_or_zero(text: object, name: str) -> Decimal:
     """Like `amount`, but zero for an absent or empty string, for fields where Bybit means "none" by that."""
     return ZERO if text is None or text == "" else amount(text, name)
+
+
+def is_usual(value: Decimal) -> bool:
+    """Finite, and zero or of a size that somebody can mean.
+
+    Others overflow when they are computed with, and 1e-999999999 is written with a billion digits.
+    """
+    return value.is_finite() and (not value or abs(value.adjusted()) <= MOST_POWER)
+
+
+def usual_or_refused(value: object) -> object:
+    """A setting as it is. ValueError where it is a Decimal that nobody means, or holds one as a table or a list."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(each, Decimal) and not is_usual(each) for each in parts):
+        raise ValueError(f"must be zero, or between 1e-{MOST_POWER} and 1e{MOST_POWER} in size")
+    return value
 
 
 def plain(value: Decimal) -> str:

@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from alpha.model.money import usual_or_refused
 from alpha.strategy.arrays import ArrayRules
 from alpha.strategy.auxiliary import Column
 from alpha.strategy.bars import Bars, BarView, BoolArray, FloatArray, Series
@@ -33,6 +34,11 @@ class Parameters(BaseModel):
     """Typed, frozen parameters of a strategy. Each field has a default and a description with its unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _of_a_size_that_somebody_means(cls, value: object) -> object:
+        return usual_or_refused(value)
 
 
 class StrategyState(msgspec.Struct):

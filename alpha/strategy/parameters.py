@@ -37,7 +37,9 @@ def load_parameters(
             sources[name] = variable
     for name, text in (overrides or {}).items():
         if name not in kind.model_fields:
-            raise Misconfigured(f"There is no parameter {name!r}. The parameters are: {', '.join(kind.model_fields)}.")
+            raise Misconfigured(
+                f"There is no parameter {shown(name)}. The parameters are: {', '.join(kind.model_fields)}."
+            )
         values[name] = _value(text)
         sources[name] = name
     try:

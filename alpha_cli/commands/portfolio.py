@@ -51,6 +51,8 @@ def portfolio(
         name, equals, folder = part.partition("=")
         if not equals:
             raise Misconfigured(f"{part!r} must be written STRATEGY=FOLDER, such as momentum=data/4h.")
+        if name in requests:
+            raise Misconfigured(f"{name!r} is named twice. Name each strategy once, with one folder.")
         request = Request(
             name, Path(folder), from_, to, (), "all" if name in {"momentum", "lxalgo"} else None, "10000", "0.00055", str(ASSUMED_SLIPPAGE_BPS), "0.0001",
             resume_days, bots, holes=holes,

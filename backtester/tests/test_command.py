@@ -95,9 +95,29 @@ FAULTS = {
     "an empty range": ([TOY, "--from", "2030-01-01"], "no candles of the range"),
     "cash of zero": ([TOY, "--cash", "0"], "--cash must be above zero"),
     "cash beyond any": ([TOY, "--cash", "1e400"], "at most 1,000,000,000,000, not 1e400"),
+    "cash that is next to nothing": ([TOY, "--cash", "1e-999999999"], "--cash must be zero or at least 0.000000000001"),
+    "a fee beyond any": ([TOY, "--fee", "1e999999999"], "--fee must be a number not below zero and at most 1,000,000"),
+    "slippage that is next to nothing": (
+        [TOY, "--slippage-bps", "1e-999999999"],
+        "--slippage-bps must be zero or at least",
+    ),
+    "a funding rate beyond any": ([TOY, "--funding", "1e999999999"], "--funding 1e999999999 is not a rate per 8 hours"),
+    "a parameter beyond any": (
+        [TOY, "--set", "usdt=1e999999999"],
+        "usdt is '1e999999999': must be zero, or between 1e-20 and",
+    ),
     "days beyond any": ([TOY, "--resume-days", "99999999999"], "--resume-days"),
     "a fee in percent": ([TOY, "--fee", "5.5"], "0.00055 is 0.055 %"),
     "a strategy of another interval": (["momentum", "--symbols", "XUSDT"], "trades 240-minute bars"),
+    "a symbol that turns the line around": (
+        [TOY, "--symbols", "\u202eX"],
+        r"has no candles of '\u202eX'; it has XUSDT",
+    ),
+    "a name that fills the screen": (["x" * 9_000], "x... (9,002 characters). The bots are:"),
+    "a parameter that fills the screen": (
+        [TOY, "--set", "x" * 9_000 + "=1"],
+        "x... (9,002 characters). The parameters are:",
+    ),
     "a symbol without data": ([TOY, "--symbols", "YUSDT"], "no candles of YUSDT"),
     "no module": ([":"], "The strategy ':' names no class: write module:Class"),
     "a relative module": ([".rel:X"], "The strategy '.rel:X' names no class"),
@@ -154,3 +174,10 @@ def test_a_seed_below_zero_is_refused(folder: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().err
     assert "--seed" in told
     assert "Traceback" not in told
+
+
+def test_a_portfolio_names_each_strategy_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = f"{TOY}={folder}"
+    assert main(["portfolio", part]) == 0
+    assert main(["portfolio", part, part]) == 2
+    assert f"'{TOY}' is named twice. Name each strategy once" in capsys.readouterr().err

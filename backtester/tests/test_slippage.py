@@ -60,6 +60,7 @@ def test_the_command_takes_a_file_or_the_word_model(tmp_path: Path, capsys: pyte
         ("symbol,bps\nX,much\n", "line 2"),
         ("symbol,bps\n", "no symbol"),
         ("symbol,bps\nX,900\n", "at most"),
+        ("symbol,bps\nX,1e999999999\n", "at most"),
     ],
 )
 def test_a_file_that_is_none_is_said_in_a_sentence(tmp_path: Path, text: str, said: str) -> None:

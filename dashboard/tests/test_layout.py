@@ -68,3 +68,22 @@ async def test_stops_near_the_candles_are_in_sight_and_far_ones_press_nothing_fl
         assert await tab.value(seen % "[]") == {"priceRange": {"minValue": 94000, "maxValue": 95000}, "margins": 1}
         assert await tab.value("withLevels(null, [{ price: 1 }])") is None
         assert tab.errors == []
+
+
+async def test_a_chart_that_is_begun_anew_while_its_data_are_on_their_way_is_drawn_once(
+    house_database: DatabaseSettings, redis_links: RedisClients, platform: Operations
+) -> None:
+    async with steering_desk(house_database, redis_links, platform) as desk, browser() as new_tab:
+        tab = await new_tab()
+        await tab.open(f"{desk.address}/?range=90d&token={TOKEN}")
+        await tab.until(_DRAWN)
+        # as a theme that changes does, twice
+        await tab.value(
+            "window.ended = 0; window.box = document.querySelector('[data-chart=equity]');"
+            "kept.delete(box); box.replaceChildren(); document.querySelectorAll('.toggles').forEach((each) => each.remove());"
+            "[1, 2].forEach(() => draw(box).then(() => { ended++ }))"
+        )
+        await tab.until("ended === 2")
+        assert await tab.value("box.querySelectorAll('.tv-lightweight-charts').length") == 1
+        assert await tab.value("document.querySelectorAll('.toggles').length") == 1
+        assert tab.errors == []

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from alpha.config.exchange import ExchangeSettings
 from alpha.config.gates import refuse_live
 from alpha.config.keys import BotKeys, load_guarding_keys, load_reading_keys
-from alpha.config.loader import load
+from alpha.config.loader import Settings, load
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings
 from alpha.errors import Misconfigured
 from alpha.model.account import Environment
@@ -154,6 +155,15 @@ def test_real_money_needs_the_bot_named_and_a_largest_order() -> None:
 @pytest.mark.parametrize("written", ["INFO", "Info", " info "])
 def test_a_choice_is_taken_in_any_case(written: str) -> None:
     assert load(LogSettings, env_file=None, log_level=written).log_level == "info"
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "1e21"])
+def test_a_number_that_nobody_means_is_refused(text: str) -> None:
+    class Limits(Settings):
+        largest_usdt: Decimal = Decimal(1)
+
+    with pytest.raises(Misconfigured, match=f"LARGEST_USDT.*{text}.*between 1e-20 and 1e20 in size"):
+        load(Limits, env_file=None, largest_usdt=text)
 
 
 def test_a_number_may_have_its_thousands_apart(monkeypatch: pytest.MonkeyPatch) -> None:
