@@ -1,17 +1,13 @@
 """The analysis service's settings."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, field_validator
 
 from alpha.config.exchange import ExchangeSettings
+from alpha.config.loader import Names, Symbols
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
 from alpha.model.interval import INTERVAL_MS
-
-Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class AnalysisSettings(
@@ -22,7 +18,7 @@ class AnalysisSettings(
     analysis_file: Path = Field(
         Path(__file__).with_name("analysis.toml"), description="the list of intervals and indicators"
     )
-    analysis_symbols: Names = Field(
+    analysis_symbols: Symbols = Field(
         (), description="symbols to analyse, separated by commas, besides those that the bots follow"
     )
     analysis_retention_days: int = Field(
@@ -53,24 +49,6 @@ class AnalysisSettings(
     analysis_start_wait_s: float = Field(
         20.0, ge=0, description="seconds a start waits for Redis before it ends with a sentence"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for name in ("analysis_symbols", "analysis_alerts"):
-                if isinstance(data.get(name), str):
-                    parts = (part.strip() for part in data[name].split(","))
-                    data = {**data, name: tuple(dict.fromkeys(part for part in parts if part))}
-        return data
-
-    @field_validator("analysis_symbols")
-    @classmethod
-    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in value:
-            if not re.fullmatch(r"[A-Z0-9-]{2,32}", symbol):
-                raise ValueError(f"{symbol!r} cannot be a symbol; symbols look like BTCUSDT")
-        return value
 
     @field_validator("analysis_alerts")
     @classmethod

@@ -4,15 +4,15 @@ import ipaddress
 import re
 import unicodedata
 from datetime import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from alpha.config.keys import TELEGRAM_TOKEN
-from alpha.config.loader import Settings, Url
+from alpha.config.loader import Names, Settings, Url, comma_separated
 from alpha.config.services import HealthSettings, LogSettings
 from operations.access_code import is_hash
 from operations.commands import Role
@@ -22,6 +22,8 @@ from telegram_manager.audience import HOW, KINDS
 from telegram_manager.chat_ref import ChatRef
 
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+#: Telegram's numbers of people, separated by commas.
+Ids = Annotated[tuple[int, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
 def _checked_token(value: SecretStr | None) -> SecretStr | None:
@@ -41,10 +43,6 @@ def _checked_token(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
-def _parts(text: object) -> object:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
-
-
 def clock_time(text: str) -> time:
     """Parse a time of day such as `22:30`; ValueError otherwise."""
     match = _TIME.fullmatch(text.strip())
@@ -59,16 +57,10 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
     c2_telegram_bot_token: SecretStr | None = Field(
         None, description="the token of the command centre's bot, from @BotFather"
     )
-    c2_telegram_admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
-        (), description="the Telegram ids of the admins, separated by commas"
-    )
-    c2_telegram_operator_ids: Annotated[tuple[int, ...], NoDecode] = Field(
-        (), description="the Telegram ids of those who may steer the bots"
-    )
-    c2_telegram_viewer_ids: Annotated[tuple[int, ...], NoDecode] = Field(
-        (), description="the Telegram ids of those who may only look"
-    )
-    c2_telegram_groups: Annotated[tuple[str, ...], NoDecode] = Field(
+    c2_telegram_admin_ids: Ids = Field((), description="the Telegram ids of the admins, separated by commas")
+    c2_telegram_operator_ids: Ids = Field((), description="the Telegram ids of those who may steer the bots")
+    c2_telegram_viewer_ids: Ids = Field((), description="the Telegram ids of those who may only look")
+    c2_telegram_groups: Names = Field(
         (), description="groups in which commands are answered: -1001234567890, or -1001234567890:7 for one topic"
     )
     c2_telegram_access_code_hash: SecretStr | None = Field(
@@ -120,17 +112,6 @@ class CommandCentreSettings(OperationsSettings, DashboardAccess, LogSettings, He
         None,
         description="the address of Prometheus, whose firing rules become alerts; none without the profile `metrics`",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split(cls, data: Any) -> Any:
-        lists = ("admin_ids", "operator_ids", "viewer_ids", "groups")
-        if isinstance(data, dict):
-            data = {
-                name: _parts(value) if name.startswith("c2_telegram_") and name.endswith(lists) else value
-                for name, value in data.items()
-            }
-        return data
 
     @field_validator("c2_telegram_groups")
     @classmethod

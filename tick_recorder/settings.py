@@ -1,19 +1,14 @@
 """The tick recorder's settings."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, field_validator
 
 from alpha.config.exchange import ExchangeSettings
-from alpha.config.loader import Settings
+from alpha.config.loader import Names, Settings, Symbols
 from alpha.config.services import DatabaseSettings, HealthSettings, LogSettings, RedisSettings, RegistrySettings
 from alpha.influx import InfluxSettings
 from tick_recorder.schema import STREAMS, Kind
-
-Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class TicksDir(Settings):
@@ -34,7 +29,7 @@ class RecorderSettings(
 ):
     """Everything the tick recorder reads from the environment. All seconds are wall-clock."""
 
-    ticks_symbols: Names = Field(
+    ticks_symbols: Symbols = Field(
         (), description="the symbols to record, separated by commas; empty: those that the bots follow"
     )
     ticks_streams: Names = Field(
@@ -78,24 +73,6 @@ class RecorderSettings(
     ticks_start_wait_s: float = Field(
         20.0, ge=0, description="the seconds to wait for Redis at startup before exiting with an error"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for name in ("ticks_symbols", "ticks_streams"):
-                if isinstance(data.get(name), str):
-                    parts = (part.strip() for part in data[name].split(","))
-                    data = {**data, name: tuple(dict.fromkeys(part for part in parts if part))}
-        return data
-
-    @field_validator("ticks_symbols")
-    @classmethod
-    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in value:
-            if not re.fullmatch(r"[A-Z0-9-]{2,32}", symbol):
-                raise ValueError(f"{symbol!r} cannot be a symbol; symbols look like BTCUSDT")
-        return value
 
     @field_validator("ticks_streams")
     @classmethod

@@ -1,17 +1,14 @@
 """Which exchange is used, and the real-money gate."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import (
     Field,
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    NoDecode,
-)
 
-from alpha.config.loader import _THOUSANDS, Settings, Url, comma_separated
+from alpha.config.loader import _THOUSANDS, Names, Settings, Url
 from alpha.config.regions import GLOBAL, RegionName, names_bybit
 from alpha.errors import shown
 from alpha.model.account import Environment as Environment
@@ -29,7 +26,7 @@ class ExchangeSettings(Settings):
     bybit_ws_url: Url | None = Field(
         None, description="The WebSocket address of a simulated exchange", pattern="^wss?://"
     )
-    alpha_live_trading: Annotated[tuple[str, ...], NoDecode] = Field(
+    alpha_live_trading: Names = Field(
         (), description="the ids of the bots that may trade real money, separated by commas"
     )
     alpha_live_max_order_usdt: str | None = Field(
@@ -46,13 +43,6 @@ class ExchangeSettings(Settings):
     @classmethod
     def _largest_order(cls, value: Any) -> Any:
         return value.replace(",", "") if isinstance(value, str) and _THOUSANDS.fullmatch(value.strip()) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_names(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "alpha_live_trading" in data:
-            data = {**data, "alpha_live_trading": comma_separated(data["alpha_live_trading"])}
-        return data
 
     @model_validator(mode="after")
     def _one_exchange(self) -> "ExchangeSettings":

@@ -6,12 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -22,6 +23,7 @@ from alpha.model.money import usual_or_refused
 
 #: Where containers find their secrets, one file each, named like the variable in lower case.
 CONTAINER_SECRETS = Path("/run/secrets")
+_SYMBOL = re.compile(r"[A-Z0-9-]{2,32}")
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -207,8 +209,17 @@ def _in_words(error: Any) -> str:
 
 
 def comma_separated(text: object) -> object:
-    """A comma-separated string as a tuple of names."""
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+    """A comma-separated string as a tuple of its parts, each once, in their order."""
+    if not isinstance(text, str):
+        return text
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _are_symbols(names: tuple[str, ...]) -> tuple[str, ...]:
+    for symbol in names:
+        if not _SYMBOL.fullmatch(symbol):
+            raise ValueError(f"{symbol!r} cannot be a symbol; symbols look like BTCUSDT")
+    return names
 
 
 def no_trailing_slash(url: str) -> str:
@@ -216,6 +227,10 @@ def no_trailing_slash(url: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(no_trailing_slash)]
+#: Names separated by commas.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+#: Symbols separated by commas.
+Symbols = Annotated[Names, AfterValidator(_are_symbols)]
 
 
 def running_in_container() -> bool:
