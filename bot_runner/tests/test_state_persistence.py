@@ -46,10 +46,12 @@ class Told(Alerts):
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.lasting: list[bool] = []
         self.over: list[str] = []
 
     async def raise_alert(self, alert: Alert, now_ms: int, *, again_after_ms: int = 0) -> None:
         self.texts.append(alert.text)
+        self.lasting.append(alert.lasting)
 
     async def resolve(self, key: str, now_ms: int, *, bot: str = "") -> None:
         self.over.append(key)
@@ -136,8 +138,10 @@ async def test_a_state_that_could_not_be_saved_is_over_when_it_is() -> None:
     store.away = True
     assert not await journal.save()
     assert not await journal.save()
-    assert len(told.texts) == 1
+    assert told.lasting == [True]
     assert told.over == []
     store.away = False
     assert await journal.save()
     assert set(told.over) == {f"{bot.id}:state_not_saved"}
+    await journal.pause("somebody wants it")
+    assert told.lasting == [True, True]

@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpha.alerts import Alert, Level
 from operations.status import BotState, BotStatus, ServiceStatus, Status
 from telegram_manager.alert_policy import (
     AGAIN_MS,
@@ -18,6 +19,7 @@ from telegram_manager.alert_policy import (
     AlertPolicyState,
     Raised,
 )
+from telegram_manager.alert_stream import raised_here
 from telegram_manager.audience import AlertPreferences
 from telegram_manager.health_watch import troubles
 from telegram_manager.tests.markup import length, read_html
@@ -324,3 +326,9 @@ def test_each_trouble_of_the_status_is_an_alert_of_its_own() -> None:
     assert "bot-down:lxalgo_001" not in {alert.key for alert in troubles(_status(BotState.STOPPED, "stopped"))}
     assert "guard:heartbeat:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.UNHEALTHY))}
     assert "guard:data:lxalgo_001" in {alert.key for alert in troubles(_status(BotState.RUNNING, data="stale"))}
+
+
+def test_an_alert_of_the_command_centre_itself_is_as_one_of_the_stream() -> None:
+    alert = Alert(Level.WARNING, "key", "Trouble.", "Look.", "lxalgo_001", lasting=True)
+    sent = Raised("warning", "key", "Trouble.", "Look.", "lxalgo_001", "telegram_manager", 5, lasting=True)
+    assert raised_here(alert, "telegram_manager", 5) == sent

@@ -201,6 +201,7 @@ async def test_a_pause_outlives_the_process_and_ends_with_resume(stage: BotHarne
     await stage.bars(1)
     assert await stage.fills() == []
     assert await stage.told("shortseller_001:paused") == ["warning"], "it starts paused"
+    assert await stage.lasting("shortseller_001:paused")
     assert (await stage.command("resume")).outcome == "done"
     assert await stage.told("shortseller_001:paused") == ["warning", "over"]
     await stage.bars(1)

@@ -89,6 +89,7 @@ async def test_a_strategy_that_misbehaves_touches_no_other_bot_and_is_named(stag
     assert len(said(process, "started", HANGING)) == 2
     # the first end is of a process before this one, which may have ended in a fault
     assert await stage.told(f"{HANGING}:ended") == ["over", "critical", "over"]
+    assert await stage.lasting(f"{HANGING}:ended")
     assert process.stop() == 0
 
 

@@ -35,7 +35,7 @@ from tests.history.build import new_account
 from tests.history.conftest import of, plain_form
 from tests.history.roles import PASSWORDS
 from tests.history.test_roles import log_in
-from tests.support.alerts import raised_alerts
+from tests.support.alerts import ended_alerts, raised_alerts
 from tests.support.fill_generator import some_fills
 
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)  # a Monday
@@ -271,9 +271,12 @@ async def test_a_copy_that_fails_is_on_record_until_one_succeeds_or_nothing_is_c
     assert not well
     assert "BACKUP_HOOK ended with 3" in why
     assert "not mounted" in why
-    assert [row["key"] for row in await raised_alerts(redis_links.shared)] == ["backup-copy"]
+    raised = await raised_alerts(redis_links.shared)
+    assert [(row["key"], row["lasting"]) for row in raised] == [("backup-copy", "1")]
+    assert "backup-copy" not in await ended_alerts(redis_links.shared)
     (tmp_path / "mounted").touch()
     assert await last_copy(copying, 1) == [(True, "BACKUP_HOOK has copied it.")]
+    assert await ended_alerts(redis_links.shared) == ["backup-backup", "backup-rehearsal", "backup-copy"]
     (tmp_path / "mounted").unlink()
     ((well, _),) = await last_copy(copying, 2)
     assert not well

@@ -90,7 +90,7 @@ async def test_a_night_with_a_recipient_and_the_months_drill(
         "rehearsed before it was encrypted"
     )
     assert alerts.over == {"backup-rehearsal", "backup-backup", "backup-copy"}
-    assert [alert.key for alert in alerts.raised] == ["backup-drill"]
+    assert [(alert.key, alert.lasting) for alert in alerts.raised] == [("backup-drill", True)]
 
     assert await _rehearse(settings, "latest", tmp_path / "key", drill=True) == 0
     assert last_drill(service.shelves) is not None

@@ -270,6 +270,14 @@ class BotHarness:
         finally:
             await links.close()
 
+    async def lasting(self, key: str) -> bool:
+        """Whether the newest alert of this key lasts until its end is told."""
+        links = RedisClients(self.servers.redis.settings())
+        try:
+            return [row["lasting"] for row in await raised_alerts(links.shared) if row["key"] == key][-1] == "1"
+        finally:
+            await links.close()
+
     async def empty_redis(self) -> None:
         """Delete everything in Redis."""
         await self._empty_redis()

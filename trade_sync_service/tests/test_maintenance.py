@@ -40,3 +40,4 @@ async def test_a_sync_that_fails_in_a_maintenance_window_is_told_only_when_it_ou
         await service._keep(SimpleNamespace(id="lxalgo_001"))  # type: ignore[arg-type]
     house.alert.assert_awaited_once()
     assert house.alert.await_args.args[0].key == "sync-failed:lxalgo_001"
+    assert house.alert.await_args.args[0].lasting

@@ -175,7 +175,8 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
         assert await _table(owner) == _ledger(busy, "shortseller_001", "momentum_001")
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
-    alerts = [fields["key"] for fields in await raised_alerts(redis_links.shared)]
+    alerts = {fields["key"]: fields["lasting"] for fields in await raised_alerts(redis_links.shared)}
+    assert alerts["sync-failed:lxalgo_001"] == "1"
     # no listener has stored a fill here: reported once per bot, and the bad key once
     assert sorted(alerts) == [
         "reconciliation:momentum_001",

@@ -160,7 +160,7 @@ async def test_two_keys_of_one_account_the_second_bot_is_refused_and_the_first_w
     code, answer, _ = await health(process)
     assert (code, answer["healthy"]) == (200, True)
     alerts = await raised_alerts(links.shared)
-    assert [alert["bot"] for alert in alerts] == [OTHER]
+    assert [(alert["bot"], alert["lasting"]) for alert in alerts] == [(OTHER, "1")]
     assert "key_may_trade" in process.said(), "with a key that could trade it says so"
 
 
