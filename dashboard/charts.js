@@ -2,11 +2,12 @@
 'use strict'
 const drawn = []
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim()
+// The days in sight are locked: a chart whose screen becomes narrow would keep the newest alone.
 const theme = () => ({
   layout: { background: { color: colour('room') }, textColor: colour('dim'), fontFamily: 'system-ui, sans-serif' },
   grid: { vertLines: { color: colour('line') }, horzLines: { color: colour('line') } },
   rightPriceScale: { borderColor: colour('line') }, leftPriceScale: { borderColor: colour('line') },
-  timeScale: { borderColor: colour('line'), timeVisible: true, secondsVisible: false, tickMarkFormatter: tick },
+  timeScale: { borderColor: colour('line'), timeVisible: true, secondsVisible: false, tickMarkFormatter: tick, lockVisibleTimeRangeOnResize: true },
   localization: { timeFormatter: full },
 })
 // Times in the operator's zone, which the server names.

@@ -87,3 +87,22 @@ async def test_a_chart_that_is_begun_anew_while_its_data_are_on_their_way_is_dra
         assert await tab.value("box.querySelectorAll('.tv-lightweight-charts').length") == 1
         assert await tab.value("document.querySelectorAll('.toggles').length") == 1
         assert tab.errors == []
+
+
+@pytest.mark.parametrize("path", ["/?range=90d", "/chart/BTCUSDT?range=1d"])
+async def test_a_chart_shows_the_same_days_on_a_screen_that_becomes_narrow(
+    house_database: DatabaseSettings, redis_links: RedisClients, platform: Operations, path: str
+) -> None:
+    await put_candles(platform)
+    async with steering_desk(house_database, redis_links, platform) as desk, browser() as new_tab:
+        tab = await new_tab()
+        await tab.resize(WIDE)
+        await tab.open(f"{desk.address}{path}&token={TOKEN}")
+        await tab.open(f"{desk.address}{path}")
+        await tab.until(_DRAWN)
+        first = "drawn[0].timeScale().getVisibleLogicalRange().from"
+        await tab.until(f"{first} < 1")
+        await tab.resize(PHONE)
+        await tab.until(f"drawn[0].timeScale().width() < {PHONE[0]}")
+        assert await tab.value(f"{first} < 1"), "the oldest point is in sight still"
+        assert tab.errors == []

@@ -23,7 +23,7 @@ from demo.ports import free_port
 from demo.redis import EmbeddedRedis
 from exchange_simulator.exchange import Exchange
 from tests.support import forkserver
-from tests.support.alerts import raised_alerts
+from tests.support.alerts import ended_alerts, raised_alerts
 from tests.support.sync_world import BOTS, KEYS, World, at_rest, make_exchange, world
 from trade_sync_service.cli import main
 from trade_sync_service.tests.meddling import CLOSED_PNL, Handler, Meddler
@@ -177,6 +177,8 @@ async def test_one_bot_with_a_revoked_key_stops_no_other_and_the_service_stays_h
         assert await asyncio.wait_for(process.wait(), 10) == 0
     alerts = {fields["key"]: fields["lasting"] for fields in await raised_alerts(redis_links.shared)}
     assert alerts["sync-failed:lxalgo_001"] == "1"
+    well = {f"sync-failed:{bot}" for bot in ("momentum_001", "shortseller_001")}
+    assert set(await ended_alerts(redis_links.shared)) == well, "another process may have raised it before"
     # no listener has stored a fill here: reported once per bot, and the bad key once
     assert sorted(alerts) == [
         "reconciliation:momentum_001",
