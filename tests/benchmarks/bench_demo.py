@@ -34,15 +34,20 @@ class Run:
     processes: int
 
 
-def processes_of(group: int) -> list[Path]:
-    """The processes whose session is this one's."""
-    found = []
+def processes_of(demo: int, folder: str) -> list[Path]:
+    """The demo, its descendants, and whoever else was started for its folder: a server leaves its parent."""
+    parents: dict[int, int] = {}
+    of_folder: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == group:
-                    found.append(entry)
-    return found
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if folder.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+                    of_folder.add(int(entry.name))
+    found = {demo, *of_folder}
+    while more := {one for one, parent in parents.items() if parent in found} - found:
+        found |= more
+    return [Path("/proc", str(one)) for one in sorted(found)]
 
 
 def pss_kb(process: Path) -> int:
@@ -55,9 +60,9 @@ def pss_kb(process: Path) -> int:
 
 
 def cpu_s(process: Path) -> float:
-    """User and system time, of children that have ended too."""
+    """Its user and system time."""
     with contextlib.suppress(OSError):
-        return sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:15])) / _TICK_S
+        return sum(map(int, (process / "stat").read_text().rpartition(")")[2].split()[11:13])) / _TICK_S
     return 0.0
 
 
@@ -80,7 +85,7 @@ async def run(checkout: Path, seconds: float) -> Run:
                 raise SystemExit(f"The demo of {checkout} ended with {await demo.wait()}.")
         except TimeoutError:
             pass
-        found = processes_of(demo.pid)
+        found = processes_of(demo.pid, folder)
         memory, spent = sum(map(pss_kb, found)) / 1024, sum(map(cpu_s, found))
         psql = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "demo.psql", "-Atc", _FIRST_FILL),
