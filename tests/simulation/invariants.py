@@ -21,6 +21,8 @@ GUARD_LEASE = "trading.guard_lease"
 UNPROTECTED_S = 5.0 + 30.0
 #: What is on its way to PostgreSQL and Redis when a look is taken.
 _UNDER_WAY_S = 0.5
+#: What a bot is paused for at its start where an account has traded and nothing of it is saved.
+_NO_STATE = "this account has traded before, but there is no saved state of it"
 
 
 @dataclass(slots=True)
@@ -161,9 +163,10 @@ class Invariants:
         state = {name: row["state"] for (_, name), row in world.postgres.state.items()}
         runtime, positions = state.get("runtime", {}), state.get("positions", {})
         held = {position.symbol: position for position in world.venue.account.held()}
-        if runtime.get("paused"):
+        paused = runtime.get("paused")
+        if paused and not (world.postgres.lost_first_state and paused == _NO_STATE):
             halts = "; ".join(f"{halt['reason']} by {halt['created_by']}" for halt in world.postgres.halts)
-            found.append(f"the bot is paused: {runtime['paused']}" + (f" (halted: {halts})" if halts else ""))
+            found.append(f"the bot is paused: {paused}" + (f" (halted: {halts})" if halts else ""))
         if runtime.get("entries") or runtime.get("exits"):
             found.append(f"orders are under way: {[*runtime['entries'], *runtime['exits']]}")
         if positions.keys() != held.keys():

@@ -40,6 +40,8 @@ class PostgresServer:
         self.openings: list[tuple[Any, ...]] = []
         self.rejected: list[tuple[Any, ...]] = []
         self.state: dict[tuple[int, str], dict[str, Any]] = {}
+        #: A restore went back to before a bot had saved anything: its successor must not trade before a person has looked.
+        self.lost_first_state = False
         self.intents: dict[tuple[int, str], str] = {}
         self._older: list[tuple[float, dict[tuple[int, str], dict[str, Any]], dict[tuple[int, str], str]]] = []
         #: Ids whose reason was ever recorded, whatever a restore has lost since.
@@ -68,6 +70,7 @@ class PostgresServer:
         lost = [kept for kept in self._older if kept[0] >= since_s]
         if lost:
             _, self.state, self.intents = lost[0]
+            self.lost_first_state = self.lost_first_state or not self.state
             self._older = self._older[: -len(lost)]
 
     def now(self) -> datetime:
