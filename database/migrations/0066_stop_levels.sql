@@ -17,7 +17,7 @@ COMMENT ON COLUMN trading.stop_levels.trigger_price IS 'The trigger from then on
 COMMENT ON COLUMN trading.stop_levels.reason IS 'What it meant from then on, as in trading.fills: stop_loss, break_even, trailing_stop, take_profit ...';
 
 CREATE FUNCTION trading.keep_stop_level() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO trading.stop_levels (account_id, order_id, since, trigger_price, reason)
     VALUES (NEW.account_id, NEW.order_id, NEW.updated_at, NEW.trigger_price, NEW.reason)
@@ -30,5 +30,3 @@ CREATE TRIGGER keep_first_stop_level AFTER INSERT ON trading.orders
 FOR EACH ROW WHEN (NEW.trigger_price > 0) EXECUTE FUNCTION trading.keep_stop_level();
 CREATE TRIGGER keep_moved_stop_level AFTER UPDATE ON trading.orders
 FOR EACH ROW WHEN (NEW.trigger_price > 0 AND (NEW.trigger_price IS DISTINCT FROM OLD.trigger_price)) EXECUTE FUNCTION trading.keep_stop_level();
-
-GRANT INSERT, UPDATE ON trading.stop_levels TO alpha_listener;
