@@ -68,7 +68,8 @@ def bots_of(count: int, per_container: int) -> list[Bot]:
     model = load_registry(ROOT / "bots.toml").bots[2]
 
     def letters(number: int) -> str:
-        return chr(97 + number // 676) + chr(97 + number // 26 % 26) + chr(97 + number % 26)
+        # a service has no name that begins with x, as `all` would be
+        return "x" + chr(97 + number // 26) + chr(97 + number % 26)
 
     databases = [number for number in range(count + 1) if number != SHARED_DB]
     return [
