@@ -109,7 +109,9 @@ class BotProcess:
         self._gateway = Gateway(
             hosts,
             Credentials(keys.bybit_api_key.get_secret_value(), keys.bybit_api_secret.get_secret_value()),
-            RateLimiter(self._links.shared, egress=settings.alpha_egress)
+            RateLimiter(
+                self._links.shared, egress=settings.alpha_egress, bots=len(load_registry(settings.alpha_bots_file).bots)
+            )
             if settings.alpha_step_url is None
             else NoLimit(),
             account=bot.id,

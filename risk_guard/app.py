@@ -81,7 +81,7 @@ class GuardApp:
         self._store = GuardStore(settings)
         self._alerts = Alerts(self._links.shared, "risk_guard")
         self._control = open_control(settings, self._registry)
-        throttle = RateLimiter(self._links.shared, egress=settings.alpha_egress)
+        throttle = RateLimiter(self._links.shared, egress=settings.alpha_egress, bots=len(self._registry.bots))
         lease_s = float(settings.guard_lease_s)
         self._lease_row = PostgresLease(
             settings, "risk_guard lease", GUARD_LEASE, {"only_row": True}, timeout_s=max(1.0, lease_s / 2)

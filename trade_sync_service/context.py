@@ -28,7 +28,7 @@ class ServiceContext:
         self.settings = settings
         self.registry = registry if registry is not None else load_registry(settings.alpha_bots_file)
         self.redis = RedisClients(settings)
-        self.throttle = RateLimiter(self.redis.shared, egress=settings.alpha_egress)
+        self.throttle = RateLimiter(self.redis.shared, egress=settings.alpha_egress, bots=len(self.registry.bots))
         self.alerts = Alerts(self.redis.shared, "trade_sync_service")
         self._told: set[str] = set()
 

@@ -65,9 +65,9 @@ class Listener:
             pool, settings.listener_buffer_rows, dropped=self._dropped, refused=self._row_refused
         )
         self.market = Tickers(links.shared, lambda: self._may_write_public())
-        throttle = RateLimiter(links.shared, egress=settings.alpha_egress)
-        budget = ConnectBudget(redis=links.shared, egress=settings.alpha_egress)
         registry = load_registry(settings.alpha_bots_file)
+        throttle = RateLimiter(links.shared, egress=settings.alpha_egress, bots=len(registry.bots))
+        budget = ConnectBudget(redis=links.shared, egress=settings.alpha_egress)
         keyed: list[tuple[Bot, BotKeys]] = []
         for bot in registry.bots:
             try:

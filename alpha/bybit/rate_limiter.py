@@ -30,9 +30,10 @@ from alpha.live_state.client import TextRedis
 #: Requests per second of all processes together; Bybit bans an IP address at 120 per second (600 in 5 s).
 IP_PER_SECOND = 60
 WINDOW_MS = 1_000
-#: The share of each limit that one process may use while Redis is unavailable: about six processes share an address,
-#: the bot and the guard share an account's writes, four processes its reads.
-LOCAL_SHARE_IP = 1 / 6
+#: The share of each limit that one limiter may use while Redis is unavailable. Those of three bots, of the listener, the guard and the
+#: trade sync share an address; the bot and the guard share an account's writes, four processes its reads.
+LEAST_SHARERS = 6
+OTHER_SHARERS = 3
 LOCAL_SHARE_WRITE = 1 / 2
 LOCAL_SHARE_READ = 1 / 4
 _REDIS_TIMEOUT_S = 0.25
@@ -99,15 +100,15 @@ class _Local:
     banned_until_ms: int = 0
     blocked_until_ms: dict[str, int] = field(default_factory=dict)
 
-    def take(self, limits: Mapping[str, int], now_ms: int) -> int:
-        """Zero when granted, otherwise the milliseconds to wait."""
+    def take(self, limits: Mapping[str, tuple[int, int]], now_ms: int) -> int:
+        """Zero when granted, otherwise the milliseconds to wait. `limits`: so many calls within so many milliseconds."""
         wait = 0
-        for key, limit in limits.items():
+        for key, (limit, window_ms) in limits.items():
             seen = self.granted.setdefault(key, deque())
-            while seen and (seen[0] <= now_ms - WINDOW_MS or seen[0] > now_ms + WINDOW_MS):
+            while seen and (seen[0] <= now_ms - window_ms or seen[0] > now_ms + window_ms):
                 seen.popleft()
             if len(seen) >= limit:
-                wait = max(wait, seen[len(seen) - limit] + WINDOW_MS - now_ms, 1)
+                wait = max(wait, seen[len(seen) - limit] + window_ms - now_ms, 1)
         if not wait:
             for key in limits:
                 self.granted[key].append(now_ms)
@@ -125,9 +126,11 @@ class RateLimiter:
         ip_per_second: int = IP_PER_SECOND,
         ban_s: float = BAN_S,
         egress: str = "",
+        bots: int = LEAST_SHARERS - OTHER_SHARERS,
     ) -> None:
         """`redis` is database 15 (None: not shared, fixed shares). Processes with the same
-        `egress` leave from the same IP address and share its budget."""
+        `egress` leave from the same IP address and share its budget. `bots`: how many bots the registry has, each with a limiter of its own;
+        without Redis all of them together must stay below what gets the address banned."""
         behind = f":{egress}" if egress else ""
         self._ip_key, self._ban_key = f"throttle:ip{behind}", f"throttle:ban{behind}"
         self._filling_key = f"throttle:filling{behind}"
@@ -135,6 +138,7 @@ class RateLimiter:
         self._redis = redis
         self._clock = clock
         self._ip_per_second = ip_per_second
+        self._sharers = max(LEAST_SHARERS, bots + OTHER_SHARERS)
         self._ban_s = ban_s
         self._local = _Local()
         self._turns: dict[tuple[str, str, Priority], asyncio.Lock] = {}
@@ -261,10 +265,12 @@ class RateLimiter:
             except (RedisError, OSError, TimeoutError):
                 self._redis_again_ms = now + _REDIS_PAUSE_MS
         self.counts.local += 1
-        limits = {self._ip_key: share(_part(self._ip_per_second, LOCAL_SHARE_IP), rank)}
+        # with more of them than calls a second, each has one call in some seconds
+        seconds = -(-self._sharers // self._ip_per_second)
+        limits = {self._ip_key: (share(_part(self._ip_per_second, 1 / self._sharers), rank), seconds * WINDOW_MS)}
         if limit is not None:
             part = LOCAL_SHARE_WRITE if endpoint.write else LOCAL_SHARE_READ
-            limits[own_key] = share(_part(limit, part), rank)
+            limits[own_key] = (share(_part(limit, part), rank), WINDOW_MS)
         return self._local.take(limits, now), False
 
     async def _store(self, key: str, until_ms: int, left_ms: int) -> None:

@@ -324,6 +324,22 @@ async def test_a_reconciliation_that_entries_wait_for_goes_before_the_routine_of
     assert not await _granted(throttle, "taken over", POSITIONS, Priority.RECONCILE)
 
 
+@pytest.mark.parametrize("bots", [3, 60, 300])
+async def test_without_redis_all_limiters_together_stay_below_what_gets_an_address_banned(bots: int) -> None:
+    """Each bot has a limiter of its own, also in a shared container; Bybit bans an address at 600 requests in five seconds."""
+    clock = HandClock()
+    limiters = [
+        RateLimiter(None, bots=bots, clock=Clock(wall_ms=clock.now_ms, sleep=clock.sleep)) for _ in range(bots + 3)
+    ]
+    granted = 0
+    for _ in range(50):
+        clock.ms += 100
+        for number, limiter in enumerate(limiters):
+            granted += await _count(limiter, f"account {number}", KLINE, Priority.EXIT)
+    assert granted < 600
+    assert granted >= bots / 2
+
+
 async def test_each_outgoing_address_has_its_own_budget(redis_links: RedisClients) -> None:
     clock = HandClock()
 
