@@ -62,6 +62,9 @@ class OtherCategories:
             except (AlphaError, *POSTGRES_ERRORS) as fault:
                 why = f"{type(fault).__name__}: {fault}"[:200]
                 log.info("categories_not_read", bot=self._feed.account.bot_id, why=why)
+            except Exception:
+                # whatever it is concerns these lists: the account is recorded all the same
+                log.exception("categories_fault", bot=self._feed.account.bot_id)
             await asyncio.sleep(_BEAT_S)
 
     async def settle(self) -> None:

@@ -2,14 +2,18 @@
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 
 from alpha.bybit.rate_limiter import IP_PER_SECOND, Priority, share
 from alpha.clock import wall_ms
 from alpha.live_state.connect import RedisClients
 from tests.support.world import Simulator, until
+from websocket_listener import other_categories
+from websocket_listener.other_categories import OtherCategories
 from websocket_listener.tests.conftest import ListenerMaker
 from websocket_listener.tests.test_process import buy, synced
 
@@ -106,3 +110,27 @@ async def test_an_account_is_synced_while_back_fills_take_all_they_can_get(
         await synced(links, since_ms=wall_ms())
     finally:
         taking.cancel()
+
+
+async def test_a_fault_that_nobody_foresaw_ends_neither_the_reading_nor_the_recording(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unused: Any = SimpleNamespace(account=SimpleNamespace(bot_id="lxalgo_001"))
+    others = OtherCategories(unused, unused, unused, unused)
+    reads: list[int] = []
+    again = asyncio.Event()
+
+    async def settle() -> None:
+        reads.append(len(reads))
+        if len(reads) == 1:
+            raise KeyError("a field of a row")
+        again.set()
+
+    monkeypatch.setattr(others, "settle", settle)
+    monkeypatch.setattr(other_categories, "_BEAT_S", 0.0)
+    running = asyncio.create_task(others.run())
+    async with asyncio.timeout(10):
+        await again.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
