@@ -72,7 +72,9 @@ class AnalysisProcess:
         )
         self._was_busy = True
         hosts = hosts_of(settings)
-        self.gateway = market_gateway(hosts, RateLimiter(links.shared))
+        self.gateway = market_gateway(
+            hosts, RateLimiter(links.shared, egress=settings.alpha_egress, bots=len(self._registry.bots))
+        )
         self.feed = CandleFeed(self.gateway, definition, self.analyst.keep, self.analyst.closed, self._unknown)
         self.stream = Stream(
             "public",

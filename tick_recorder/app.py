@@ -80,8 +80,10 @@ class RecorderProcess:
         self._epoch = 0
         self._stopping = False
         self._in_maintenance = False
+        self._registry = load_registry(settings.alpha_bots_file)
         hosts = hosts_of(settings)
-        self._gateway = market_gateway(hosts, RateLimiter(links.shared, egress=settings.alpha_egress))
+        throttle = RateLimiter(links.shared, egress=settings.alpha_egress, bots=len(self._registry.bots))
+        self._gateway = market_gateway(hosts, throttle)
         self.stream = Stream(
             "public",
             hosts.public_ws,
@@ -122,7 +124,6 @@ class RecorderProcess:
         #: Exchange time up to which everything received is in parts.
         self._parted_ms = 0
         self.fill_quotes = FillQuotes(store, self.recorder, hosts.environment, lambda: self._parted_ms)
-        self._registry = load_registry(settings.alpha_bots_file)
         self._decode_soon = asyncio.Event()
         #: Batches that are in no part yet.
         self._taken: list[Batch] = []
